@@ -318,6 +318,7 @@ def test_a_summary_leaves_out_nothing_in_silence() -> None:
     small = {f"l{number}": number for number in range(1, 13)}
     report = RunReport(removed=7, small_labels=small, no_model="fewer than two labels have 10")
     report.unreadable = Unreadable(1_200, "zh0", "all-MiniLM-L6-v2")
+    report.unheld_keys = {"author_id": ["stars", "history"]}
     report.alike_labels = [("A", "a"), ("b", "b\u200b"), *((f"{n}", f"{n}") for n in range(9))]
     counts = dict.fromkeys(("collections", "documents", "rejected", "chunks", "vectors"), 0)
     numbers = {**counts, "rejected": 3, "measurement": None, "candidates": None, "champion": None}
@@ -336,6 +337,8 @@ def test_a_summary_leaves_out_nothing_in_silence() -> None:
     assert "Fewer than two labels have 10, so there is no model to train." in text
     assert "1,200 documents are written in a script that all-MiniLM-L6-v2 does not know" in text
     assert "Set ML_ASSETS_EMBEDDING_MODEL to a multilingual model" in " ".join(text.split())
+    unheld = "No document has author_id in its metadata, so models learn nothing from stars and"
+    assert f"{unheld} history. Have the source carry it: metadata=author_id" in text
     assert "12 labels have too few groups of documents to train on; the first 10" in text
     assert [line.split() for line in text.splitlines() if line.split()[:1] == ["l10"]] == [
         ["l10", "10"]

@@ -80,6 +80,11 @@ def run_summary(
     )
     yield from standing(numbers)
     yield from _left_out(report.no_model, report.unreadable)
+    for key, views in report.unheld_keys.items():
+        yield Text(
+            f"\n  No document has {key} in its metadata, so models learn nothing from"
+            f" {' and '.join(views)}. Have the source carry it: metadata={key}"
+        )
     yield from _doubtful_labels(report.small_labels, report.alike_labels)
     seconds = {name: value for name, value in report.seconds.items() if value >= 0.05}
     longest = nlargest(most or len(seconds), seconds, key=lambda name: seconds[name])

@@ -38,6 +38,7 @@ from ml_assets.documents.sources import open_source
 from ml_assets.embeddings.scripts import Unreadable, unreadable_documents
 from ml_assets.embeddings.space import current_chunker, current_space
 from ml_assets.errors import StoreError
+from ml_assets.features.documents import unheld_keys
 from ml_assets.monitoring.predictions import waiting_days
 from ml_assets.monitoring.recording import first_unrecorded
 from ml_assets.operations.erasure.request import is_any_begun
@@ -97,8 +98,9 @@ class RunReport:
     `removed`: documents that left the source. `unread`: why a collection could not be read.
     `small_labels`: those with too few groups to train on, and how many they have. `alike_labels`:
     those that differ by what a reader overlooks. `no_model`: why there is nothing to train on.
-    `unreadable`: documents in scripts that the model does not know. `left_alone`: why models are
-    left to another host.
+    `unreadable`: documents in scripts that the model does not know. `unheld_keys`: by which feature
+    views are joined to documents that do not have them. `left_alone`: why models are left to
+    another host.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class RunReport:
     alike_labels: list[tuple[str, ...]] = field(default_factory=list)
     no_model: str = ""
     unreadable: Unreadable = field(default_factory=Unreadable)
+    unheld_keys: dict[str, list[str]] = field(default_factory=dict)
     left_alone: str = ""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -253,6 +256,7 @@ def _follow(run: _Run, until: Until) -> None:
         report.no_model = untrainable(run.connection)
         report.small_labels, _ = small_labels(run.connection)
         report.alike_labels = labels_alike(run.connection)
+        report.unheld_keys = unheld_keys(run.connection)
     for job in _JOBS[until]:
         if report.may_go_on and (labelled or job != "train_models"):
             _execute(run, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -17,6 +18,7 @@ from ml_assets.features.neighbours import UNKNOWN, nearest_others
 from ml_assets.features.offline import ENTITY_HEADER, current_rows, read_state, refresh_view
 from ml_assets.features.sources.corpus import entity_of
 from ml_assets.features.text import text_features
+from ml_assets.features.views import views_for
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.progress import Progress, no_progress
 from ml_assets.stores import duckdb, postgres
@@ -167,6 +169,19 @@ def with_keys(
     for key in keys:
         keyed[key] = [entity_of(row.get(key)) for row in found]
     return keyed
+
+
+def unheld_keys(connection: postgres.Connection) -> dict[str, list[str]]:
+    """The keys of metadata that views for training are joined by and no live document has."""
+    joined: dict[str, list[str]] = defaultdict(list)
+    for view in views_for("training"):
+        if view.entity not in ("document", "collection"):
+            joined[view.entity].append(view.name)
+    if not joined:
+        return {}
+    text = statement("postgres/features/unheld_keys")
+    rows = connection.execute(text, {"keys": list(joined)}).fetchall()
+    return {key: joined[key] for (key,) in rows}
 
 
 def text_hashes(connection: postgres.Connection, document_ids: Collection[str]) -> dict[str, str]:

@@ -10,11 +10,12 @@ import pytest
 
 from ml_assets.documents.model import Document
 from ml_assets.features import Feature, FeatureView, Query
-from ml_assets.features.documents import with_keys
+from ml_assets.features.documents import unheld_keys, with_keys
 from ml_assets.features.join import point_in_time_join
 from ml_assets.features.offline import refresh_source
 from ml_assets.features.quality import follows_from_later
 from ml_assets.features.sources.corpus import Corpus, entity_of
+from ml_assets.features.views import VIEWS
 from ml_assets.features.views.collection_activity import COLLECTION_ACTIVITY
 from ml_assets.features.views.document_text import DOCUMENT_TEXT
 from ml_assets.stores import duckdb, postgres
@@ -68,6 +69,18 @@ def documents(connection: postgres.Connection, load: Load) -> list[Document]:
     anew = [written_by(generator, number, "xy"[number % 3 == 0]) for number in range(24)]
     load(*anew, Document("none", "a", "No author.", label="x"))
     return anew
+
+
+def test_a_key_that_no_document_has_is_told(
+    connection: postgres.Connection, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unheld_keys(connection) == {}
+    for name, entity in (("authors", "author"), ("makers", "maker"), ("sales", "maker")):
+        monkeypatch.setitem(VIEWS, name, replace(LABELLED, name=name, entity=entity))
+    monkeypatch.setitem(VIEWS, "served", replace(LABELLED, entity="x", uses=frozenset()))
+    assert unheld_keys(connection) == {"maker": ["makers", "sales"]}
+    connection.execute("update documents set deleted_at = now()")
+    assert list(unheld_keys(connection)) == ["author", "maker"]
 
 
 def label_times(connection: postgres.Connection) -> dict[str, datetime]:

@@ -81,6 +81,12 @@ where document_id = any(%(document_ids)s)
 -- As a model sees them: title, line end, text.
 select document_id, concat_ws(E'\n', nullif(title, ''), text) from documents where document_id = any(%(document_ids)s) order by document_id
 
+-- name: unheld_keys
+select key
+from unnest(%(keys)s::text[]) as key
+where not exists (select from documents where deleted_at is null and metadata ->> key is not null)
+order by key
+
 -- name: vector_hashes
 -- Of each live document a hash of what its vector is the mean of: the space, and the texts that have vectors in it.
 -- byteaeq, not `=`: the planner takes two equal columns for independent keys, and the join for one row.
