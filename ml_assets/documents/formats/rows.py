@@ -290,7 +290,7 @@ def _text(value: object, role: str) -> str:
     if isinstance(value, float):
         return "" if not math.isfinite(value) else f"{value:.0f}" if value % 1 == 0 else str(value)
     if isinstance(value, int | Decimal | date | UUID):
-        return str(value)
+        return str(value) if not isinstance(value, Decimal) or value.is_finite() else ""
     raise _UnusableError(f"the {role} is a {type(value).__name__}, not text")
 
 
@@ -312,7 +312,9 @@ def _plain(value: object) -> str | int | float | bool | None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _LARGEST_EXPONENT:
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    if isinstance(value, Decimal) and value.adjusted() < _LARGEST_EXPONENT:
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, list | dict):
         return normalize(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))

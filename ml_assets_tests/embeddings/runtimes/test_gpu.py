@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,10 +39,15 @@ class Watched(GpuEncoder):
         return super()._forward(ids)
 
 
+@cache
+def transformer() -> Any:
+    """That of float32, which needs no comparison with itself."""
+    return SentenceTransformerEncoder(MODEL, "float32").transformer
+
+
 def encoder_with(budget: int, *, room: int = 10**9) -> Watched:
     encoder = Watched(MODEL, "float32", device="cpu", free_bytes=lambda: 0)
-    # Float32 needs no comparison with itself.
-    encoder.__dict__["_module"] = SentenceTransformerEncoder(MODEL, "float32").transformer
+    encoder.__dict__["_module"] = transformer()
     encoder.__dict__["budget"] = budget
     encoder.room = room
     return encoder
@@ -115,6 +122,7 @@ def test_a_device_without_room_for_one_text_says_so() -> None:
 )
 def test_the_budget_follows_from_the_free_memory(free: int, expected: int) -> None:
     encoder = GpuEncoder(MODEL, "float32", device="cpu", free_bytes=lambda: free)
+    encoder.__dict__["_module"] = transformer()
     assert encoder.budget == expected
 
 

@@ -29,7 +29,7 @@ from ml_assets.errors import SourceError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-VERSION = "3"
+VERSION = "4"
 """Raise it when the reading changes: it is part of every fingerprint."""
 
 _ROWS = 1_000
@@ -241,7 +241,7 @@ class Sql:
         """
         import sqlalchemy as sa
 
-        origin = _text(f"({self._query}) as q") if self._query else _table(self._table)
+        origin = _text(f"({self._query}\n) as q") if self._query else _table(self._table)
         everything = sa.select(sa.text("*")).select_from(origin)
         stored = list(connection.execute(everything.where(sa.false())).keys())
         called = as_wanted(stored, self._columns, self.name)

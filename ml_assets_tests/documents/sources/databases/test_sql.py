@@ -110,7 +110,7 @@ def test_a_query_may_join_count_and_look_like_placeholders(url: str) -> None:
     articles(url)
     query = (
         "select number as id, body as text, ':number %25s' as title from articles"
-        " where body like '%25a%25' and ':x' <> '%25(y)s' order by number;"
+        " where body like '%25a%25' and ':x' <> '%25(y)s' order by number -- as :they came"
     )
     documents, _ = read(opened(f"sql?query={query}", url))
     assert {row.title for row in documents.values()} == {":number %s"}
@@ -333,6 +333,12 @@ def test_a_cell_that_python_cannot_hold_spoils_its_row(postgres_url: str) -> Non
     assert documents["1"].metadata == {"data": '{"k": 1}', "data.k": 1}
     assert {row.document_id for row in rejected} == {"2", "3"}
     assert all("not a date in ISO 8601" in row.reason for row in rejected)
+
+
+def test_a_decimal_that_is_no_number_is_absent(postgres_url: str) -> None:
+    query = "select 1 as id, 'a' as text, 'NaN'::numeric as label, '-Infinity'::numeric as price"
+    documents, _ = read(opened(f"sql?query={query}&metadata=price", postgres_url))
+    assert documents == {"1": Document("1", "query", "a")}
 
 
 def test_a_bad_byte_spoils_its_row_and_bytes_may_be_text(tmp_path: Path) -> None:
