@@ -56,7 +56,7 @@ def test_views_are_listed_with_the_rows_that_are_kept(filled: Path) -> None:
     rows = {(row["view"], row["version"]): row for row in answered("list")}
     assert rows["document_text", 2]["rows"] == 2
     assert rows["old", 4] | {"rows": 1, "standing": "earlier"} == rows["old", 4]
-    assert "collection_activity" in call("list").stdout
+    assert "collection_activity 1 " in call("list").stdout
     assert "of_mine" not in call("list").stdout
 
 

@@ -13,7 +13,16 @@ from ml_assets.console.layout import facts, table
 
 def listed(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Every version of every view, with the rows that are kept of it."""
-    return table("Feature views", rows)
+    # Names are left whole, as other commands take them: they are narrow columns that wrap.
+    shown = [
+        {
+            "view": f"{row['view']} {row['version']}",
+            **{name: value for name, value in row.items() if name not in ("view", "version")},
+            "uses": row["uses"] and row["uses"].replace(", ", "\n"),
+        }
+        for row in rows
+    ]
+    return table("Feature views, by name and version", shown)
 
 
 def shown(found: Mapping[str, Any], page: RenderableType) -> RenderableType:

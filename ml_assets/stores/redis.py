@@ -30,9 +30,10 @@ def connected(url: str, *, connect_seconds: float = 5, answer_seconds: float = 3
 
     Raises:
         StoreError: it is no URL of Redis, or the server refuses.
-        OutageError: the server does not answer.
+        OutageError: the server, or a part of the cluster, does not answer.
     """
     from redis import Redis, RedisCluster, RedisError
+    from redis.exceptions import RedisClusterException  # which is no RedisError
 
     patience = {"socket_connect_timeout": connect_seconds, "socket_timeout": answer_seconds}
     try:
@@ -58,7 +59,7 @@ def connected(url: str, *, connect_seconds: float = 5, answer_seconds: float = 3
                 for node in (*manager.nodes_cache.values(), *manager.startup_nodes.values()):
                     if node.redis_connection:
                         node.redis_connection.connection_pool.disconnect()
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         raise refusal(error, url) from None
 
 
@@ -107,7 +108,10 @@ def refusal(error: Exception, url: str) -> StoreError:
     """The error of Redis as ours, without the password."""
     from redis import exceptions
 
-    gone = isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError)
+    away = exceptions.ConnectionError | exceptions.TimeoutError
+    # Slots of a cluster are served by no node while another takes the place of one that fell.
+    unserved = exceptions.ClusterDownError | exceptions.RedisClusterException
+    gone = isinstance(error, away | unserved)
     refused = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
     kind, do = StoreError, "Check that the server is up and the URL is right, or unset it"
     if refused:

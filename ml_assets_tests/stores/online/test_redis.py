@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import ClusterDownError, ResponseError
 
-from ml_assets.errors import StoreError
+from ml_assets.errors import OutageError, StoreError
 from ml_assets.stores import cache, online
-from ml_assets.stores.redis import connected
-from ml_assets_tests.servers import PASSWORD, free_port
+from ml_assets.stores.redis import connected, refusal
+from ml_assets_tests.servers import PASSWORD, free_port, program, serving
 from ml_assets_tests.stores.online.opening import ROWS, A, numbered
 
 
@@ -62,6 +63,24 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path, url
     assert f"127.0.0.1:{port} cannot be used" in str(raised.value)
     assert "hidden" not in str(raised.value)
     assert "also" not in str(raised.value)
+
+
+def test_a_cluster_that_serves_not_all_slots_is_an_outage_in_a_line(tmp_path: Path) -> None:
+    """One whose servers were started, but were given no slots; and one of which a node fell."""
+    port, bus = free_port(), free_port()
+    command = [program("redis-server"), "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    command += ["--cluster-enabled", "yes", "--cluster-port", str(bus)]
+    url = f"redis://127.0.0.1:{port}"
+    with (
+        serving(command, tmp_path, port),
+        pytest.raises(OutageError, match=r"127.0.0.1:\d+ cannot be used \(All slots are not"),
+        online.connect(url, tmp_path),
+    ):
+        pass
+    assert isinstance(
+        refusal(ClusterDownError("CLUSTERDOWN The cluster is down"), url), OutageError
+    )
+    assert not isinstance(refusal(ResponseError("WRONGTYPE"), url), OutageError)
 
 
 def test_a_wrong_password_is_a_clear_line(redis_url: str, tmp_path: Path) -> None:
