@@ -14,7 +14,11 @@ from pathlib import Path
 # An unquoted @ or / in a password does not end it; digits before a / are a port.
 # What our own messages tell to write is no secret, also where one error is the reason of another.
 _PASSWORD = re.compile(r"(?<=://)(?!user:password@host:\d)([^/@\s:]*):(?!\d+/)\S*(?=@)")
-_PARAMETER = re.compile(r"(password=)[^&\s]+", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"(password=|(?:(?<![a-z])|(?<=%3F)|(?<=%26))(?:access_)?(?:token|sig|signature|api_?key"
+    r"|x-(?:amz|goog)-(?:signature|credential|security-token))=)[^&\s]+",
+    re.IGNORECASE,
+)
 
 
 def mask_secrets(text: str) -> str:

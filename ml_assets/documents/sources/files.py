@@ -196,9 +196,11 @@ class Files:
 
     @contextmanager
     def _opened(self, file: _File) -> Iterator[Any]:
-        compression = None if file.suffix == ".parquet" else "infer"
+        from fsspec.utils import infer_compression
+
+        compression = None if file.suffix == ".parquet" else infer_compression(_told(file.path))
         filesystem, _ = self._filesystem()
-        if listing.is_fetched(file.path):
+        if listing.is_fetched(_told(file.path)):
             with listing.fetched(filesystem, file.path) as copy:
                 yield copy
             return
@@ -237,11 +239,11 @@ class Files:
         paths_of_files = sorted(path for path in paths if not path.endswith("/"))
         name_of = listing.name_of if listing.is_web(root) else str
         named = (
-            (path, normalize(name_of(path.removeprefix(base).lstrip("/"))))
+            (path, normalize(name_of(_told(path).removeprefix(base).lstrip("/"))))
             for path in paths_of_files
         )
         files = [
-            _file(path, name) if local else _File(path, name, _suffix(path), paths[path])
+            _file(path, name) if local else _File(path, name, _suffix(_told(path)), paths[path])
             for path, name in named
             if "/." not in f"/{name}"
         ]
@@ -345,6 +347,12 @@ def _file(path: str, name: str) -> _File:
     """A file of this machine; what cannot be opened has no format."""
     odd = listing.oddity(path)
     return _File(path, name, "" if odd else _suffix(path), oddity=odd)
+
+
+def _told(path: str) -> str:
+    """A path that tells the format: without the query of a web server, as signatures are one."""
+    bare = path.partition("?")[0]
+    return bare if listing.is_web(path) and _suffix(bare) in FORMATS else path
 
 
 def _suffix(path: str) -> str:

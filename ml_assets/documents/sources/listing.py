@@ -155,7 +155,8 @@ def fetched(filesystem: Any, path: str) -> Iterator[BinaryIO]:
         with filesystem.open(path, "rb") as opened:
             shutil.copyfileobj(opened, copy)
         copy.seek(0)
-        yield compr["zip"](copy, mode="r") if path.lower().endswith(".zip") else copy
+        is_archive = path.partition("?")[0].lower().endswith(".zip")
+        yield compr["zip"](copy, mode="r") if is_archive else copy
 
 
 def _files(filesystem: Any, root: str, depth: int | None = None) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import zipfile
@@ -16,8 +17,10 @@ import pytest
 
 from ml_assets.documents.formats.rows import columns_from
 from ml_assets.documents.model import Document
+from ml_assets.documents.sources import open_source
 from ml_assets.documents.sources.files import Files
 from ml_assets.errors import SourceError
+from ml_assets.settings import load_settings
 from ml_assets_tests.servers.pages import answering
 
 PAGES = {
@@ -111,6 +114,25 @@ def test_the_links_of_a_folder_are_its_files() -> None:
         assert read(f"http://{host}/notes/*.txt").keys() == names
         assert read(f"http://{host}/notes/a*.txt").keys() == {"a \u00e9.txt"}
         assert read(f"http://{host}/notes/**/b.*").keys() == {"deep/b.txt"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/a.csv%3Fsign=%2Fx.y&x=1", "/a.csv.gz%3Fsign=x", "/get%3Ffile=a.csv"]
+)
+def test_a_file_behind_a_query(path: str) -> None:
+    table = b"id,text\n1,A spade\n"
+
+    def answer(asked: str, _: object) -> tuple[int, bytes]:
+        return (
+            (200, gzip.compress(table) if ".gz" in asked else table) if "?" in asked else (404, b"")
+        )
+
+    with answering(answer) as host:
+        opened = open_source(f"files:http://{host}{path}?name=notes", load_settings())
+        (document,) = opened.read(opened.collections())
+        assert isinstance(document, Document)
+        assert document.text == "A spade"
+        assert "sign" not in document.location
 
 
 def test_a_folder_that_cannot_be_listed_refuses_the_source() -> None:
