@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
-from collections.abc import Iterator
+from collections import defaultdict
 from typing import NoReturn
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -47,43 +47,46 @@ def read_epub(content: bytes) -> Page:
 
 def _spine(archive: zipfile.ZipFile) -> tuple[str, list[str]]:
     """The title of a book, and the names of its pages in their order."""
-    roots = [it.get("full-path", "") for it in _elements(archive, _CONTAINER, "rootfile")]
+    roots = [it.get("full-path", "") for it in _elements(archive, _CONTAINER)["rootfile"]]
     if not roots:
         _refuse("its container names no book")
     package = unquote(roots[0])
-    titles = [it.text or "" for it in _elements(archive, package, "title")]
-    items = {it.get("id"): it for it in _elements(archive, package, "item")}
-    order = [items.get(it.get("idref")) for it in _elements(archive, package, "itemref")]
+    told = _elements(archive, package)
+    items = {it.get("id"): it for it in told["item"]}
+    order = [items.get(it.get("idref")) for it in told["itemref"]]
     folder = posixpath.dirname(package)
     named = dict.fromkeys(
         posixpath.normpath(posixpath.join(folder, unquote(it.get("href", "").partition("#")[0])))
         for it in order
         if it is not None and "html" in it.get("media-type", "")
     )
-    known = {*archive.namelist()}
+    known, locked = {*archive.namelist()}, _locked(archive)
     there = [name for name in named if name in known]
-    if there and not (there := [name for name in there if name not in _locked(archive)]):
+    if there and not (there := [name for name in there if name not in locked]):
         _refuse("its pages are encrypted")
     if not there:
         _refuse("none of its pages is there")
-    return " ".join("".join(titles[:1]).split()), there
+    titles = [it.text or "" for it in told["title"][:1]]
+    return " ".join("".join(titles).split()), there
 
 
 def _locked(archive: zipfile.ZipFile) -> set[str]:
     """The names of what only a reader with a key can read; fonts are among them in many books."""
     if _ENCRYPTION not in archive.namelist():
         return set()
-    return {unquote(it.get("URI", "")) for it in _elements(archive, _ENCRYPTION, "CipherReference")}
+    references = _elements(archive, _ENCRYPTION)["CipherReference"]
+    return {unquote(it.get("URI", "")) for it in references}
 
 
-def _elements(archive: zipfile.ZipFile, name: str, tag: str) -> Iterator[ElementTree.Element]:
-    """Yield the elements of a file that are called so, in any name space."""
+def _elements(archive: zipfile.ZipFile, name: str) -> defaultdict[str, list[ElementTree.Element]]:
+    """The elements of a file by what they are called, in any name space."""
     if name not in archive.namelist():
         _refuse(f"it has no {name}")
+    found = defaultdict[str, list[ElementTree.Element]](list)
     file = archive.open(name).read(LONGEST)
     for element in ElementTree.fromstring(file).iter():  # noqa: S314  expat bounds what grows
-        if element.tag.rpartition("}")[2] == tag:
-            yield element
+        found[element.tag.rpartition("}")[2]].append(element)
+    return found
 
 
 def _refuse(reason: str) -> NoReturn:

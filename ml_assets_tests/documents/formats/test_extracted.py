@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -235,6 +236,24 @@ def test_a_book_without_pages_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert extract(zipped({"a": ""}), ".epub") == (
         "not readable as .epub (it has no META-INF/container.xml)"
     )
+
+
+def test_what_a_book_says_of_itself_is_parsed_once_however_many_pages_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed = []
+    parse = ElementTree.fromstring
+
+    def counted(content: bytes) -> ElementTree.Element:
+        parsed.append(len(content))
+        return parse(content)
+
+    book = epub({f"{n}.xhtml": f"<p>page {n}" for n in range(20)}, encryption="<encryption/>")
+    monkeypatch.setattr("ml_assets.documents.formats.epub.ElementTree.fromstring", counted)
+    page = extract(book, ".epub")
+    assert isinstance(page, Page)
+    assert page.text.count("page") == 20
+    assert len(parsed) == 3
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".docx", ".xlsx", ".pptx", ".epub", ".ipynb"])
