@@ -37,6 +37,17 @@ def test_the_least_value_is_found_in_few_steps(objective: Objective) -> None:
     assert values == sorted(values, reverse=True)
 
 
+def test_a_point_in_parts_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def values() -> list[float]:
+        told: list[float] = []
+        minimise(bowl, FAR, 1e-4, 0.0, 20, lambda value, gradient: told.append(value))
+        return told
+
+    whole = values()
+    monkeypatch.setattr("ml_assets.training.families.lbfgs._BLOCK", 7)
+    assert values() == pytest.approx(whole, rel=1e-2)
+
+
 def test_it_ends_where_a_step_gains_little_and_after_so_many() -> None:
     def steps(*limits: float, most: int = 200) -> int:
         told: list[float] = []
